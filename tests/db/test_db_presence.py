@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon import log
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
 from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState
@@ -70,3 +71,12 @@ def test_who_starts_beside_another_on_the_same_device_is_told_once(
     assert ("another daemon judges here too" in said) == (f"pid={alive.pid}" in said) == warned
     second.tell(float("inf"), lambda: None)
     assert "another daemon" not in capsys.readouterr().err
+
+
+def test_who_is_there_is_known_and_neither_stopped_nor_missing_whoever_else_is(
+    daemons: DaemonRepository, history: History
+) -> None:
+    for number, (name, lease_s) in enumerate({"alive": 60.0, "stopped": 60.0, "missing": 1e-9}.items()):
+        daemons.report(DaemonNote(name, "host", number, "0.1.0", 1, "/srv/inbox", lease_s))
+    daemons.mark_stopped("stopped")
+    assert [name for name in ("alive", "stopped", "missing", "unknown") if history.is_there(name)] == ["alive"]
