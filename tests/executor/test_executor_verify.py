@@ -143,13 +143,15 @@ def test_what_is_surely_wrong_is_told_at_a_glance_and_no_more_than_that(dtype: s
 
 @pytest.mark.parametrize(
     ("got", "expected", "tolerance"),
-    [(0.1, 0.0, Tolerance(0.1, 0.0)), (3.3000002, 3.0, Tolerance(0.0, 0.1))],
-    ids=["atol", "rtol"],
+    [
+        (0.1, 0.0, Tolerance(0.1, 0.0)),
+        (3.3000002, 3.0, Tolerance(0.0, 0.1)),
+        (2 * 2.0**-149, 2.0**-149, Tolerance(0.0, 0.6)),
+    ],
+    ids=["atol", "rtol", "the smallest number there is"],
 )
-def test_what_exceeds_its_allowance_by_a_ten_millionth_is_wrong(
-    got: float, expected: float, tolerance: Tolerance
-) -> None:
-    """The quick look computes in float32, where it cannot tell: 0.1 is 0.1000000015 there."""
+def test_what_a_float32_rounds_to_its_allowance_is_wrong(got: float, expected: float, tolerance: Tolerance) -> None:
+    """The quick look computes in float32, which takes 0.1000000015 for 0.1."""
     assert compare(torch.tensor([got]), torch.tensor([expected]), tolerance).wrong == 1
 
 
