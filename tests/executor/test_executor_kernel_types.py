@@ -396,12 +396,25 @@ def test_a_kernel_from_another_file_and_a_byte_order_mark_are_no_obstacle(judge:
     judge(compare(marked, PLUS)).passed()
 
 
-def test_what_the_interpreter_lacks_is_named(judge: JudgeOne) -> None:
-    source = "from triton.language.extra import libdevice\n" + kernel(VECTOR_ADD)["source_code"]
-    custom = triton(
-        source.replace("tl.load(b + at, mask=mask)", "libdevice.tanh(tl.load(b + at, mask=mask))"), vectors()
-    )
-    judge(compare(custom, PLUS)).ended(Verdict.RUNTIME_ERROR, "has no libdevice")
+WAYS = {
+    "a module": ("from triton.language.extra import libdevice", "libdevice.tanh"),
+    "a function": ("from triton.language.extra.libdevice import tanh as squash", "squash"),
+    "the module of a GPU": ("from triton.language.extra.cuda import libdevice as of_cuda", "of_cuda.tanh"),
+    "attributes": ("", "tl.extra.cuda.libdevice.tanh"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_the_interpreter_libdevice_is_there_by_whatever_way_it_is_imported(judge: JudgeOne, way: str) -> None:
+    imports, name = WAYS[way]
+    source = f"{imports}\n" + kernel(VECTOR_ADD)["source_code"]
+    source = source.replace("tl.load(b + at, mask=mask)", f"{name}(tl.load(b + at, mask=mask))")
+    judge(compare(triton(source, vectors()), PLUS.replace("+ b", "+ b.tanh()"))).passed()
+
+
+def test_what_of_libdevice_the_interpreter_lacks_is_named(judge: JudgeOne) -> None:
+    source = VECTOR_ADD.replace("mask = at < n", "mask = at < n; zeros = tl.extra.cuda.libdevice.clz(at)")
+    judge(compare(triton(source, vectors()), PLUS)).ended(Verdict.RUNTIME_ERROR, "libdevice's clz is not there")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def use_first_configs(source: Source) -> list[str]:
         _triton_closures,
         _triton_constants,
         _triton_floats,
+        _triton_libdevice,
         _triton_logic,
         _triton_members,
         _triton_products,
@@ -52,8 +53,10 @@ def use_first_configs(source: Source) -> list[str]:
         _triton_products,
     ):
         repaired.repair()
+    namespaces = list(_namespaces(source.folder))
+    _triton_libdevice.repair(namespaces)
     notes: list[str] = []
-    values = list(_values(source.folder))
+    values = [value for names in namespaces for value in names.items()]
     if any(issubclass(type(value), InterpretedFunction | Autotuner | Heuristics) for _, value in values):
         notes += filter(None, [BY_THE_INTERPRETER, _triton_uncompiled.leave_out()])
     for name, value in values:
@@ -70,11 +73,11 @@ def use_first_configs(source: Source) -> list[str]:
     return list(dict.fromkeys(notes))  # one module may import another's
 
 
-def _values(folder: Path) -> Iterator[tuple[str, Any]]:
+def _namespaces(folder: Path) -> Iterator[dict[str, Any]]:
     """What the modules of the bundle define at their top level, by name. There are a thousand other modules: a `Path`
     for each took 40 ms."""
     inside = f"{folder}{os.sep}"
     for module in list(sys.modules.values()):
         path = vars(module).get("__file__") if isinstance(module, ModuleType) else None  # lazy ones load when asked
         if isinstance(path, str) and path.startswith(inside):
-            yield from list(vars(module).items())
+            yield vars(module)

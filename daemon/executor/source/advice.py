@@ -12,6 +12,10 @@ _NO_GPU = "there is no GPU here: kernels run on the CPU"
 _NO_NETWORK = "there is no network here: what a kernel needs lies in its bundle"
 _NO_INSTALLING = "nothing can be installed here: modules are those of this host and of the bundle"
 _NOT_THERE = "neither the Python of the host that judges has it, nor what this kernel gets to see of the bundle"
+_INTERPRETER_LACKS = (
+    "Triton's interpreter, which stands in for a GPU here, has nothing for what this line calls: whether Triton's "
+    "compiler takes it, a GPU has to tell"
+)
 # What an error's text has, and what to add to it.
 _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
@@ -30,16 +34,9 @@ _MEANINGS = (
     ("Network is unreachable", _NO_NETWORK),
     ("before Module.__init__() call", "super().__init__() has to come first in its __init__"),
     ("invalid type on parameter #", "PyCUDA takes tensors, numpy scalars, and objects that have an address as gpudata"),
+    ("'InterpreterBuilder' object has no attribute", _INTERPRETER_LACKS),
+    ("AttributeError(\"'str' object has no attribute 'value'\")", _INTERPRETER_LACKS),  # tl.dot_scaled
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
-)
-_NO_LIBDEVICE = "no libdevice: functions of tl and tl.math it has"
-_LESS_THAN_THE_COMPILER = "nothing for what this line calls: whether Triton's compiler takes it, a GPU has to tell"
-# What an error of Triton's interpreter has, and what the interpreter lacks.
-_LACKING = (
-    ("'InterpreterBuilder' object has no attribute", _LESS_THAN_THE_COMPILER),
-    ("'str' object has no attribute 'value'", _LESS_THAN_THE_COMPILER),  # `tl.dot_scaled`
-    ("'NoneType' object has no attribute", _NO_LIBDEVICE),
-    ("extern_elementwise", _NO_LIBDEVICE),
 )
 # Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
 _FROM_TYPING = "from typing import {}"
@@ -63,7 +60,7 @@ _WANTS_GPU = re.compile(r"\b(cuda|gpus?)\b", re.IGNORECASE)
 
 def on(error: BaseException, text: str) -> str:
     """A remark in parentheses, or nothing. `text`: the error's own."""
-    remark = _limit_hit(error) or _interpreter_lacks(error, text) or _not_imported(error) or _not_there(error)
+    remark = _limit_hit(error) or _not_imported(error) or _not_there(error)
     remark = remark or next((meaning for sign, meaning in _MEANINGS if sign in text), "")
     remark = remark or _misses_gpu(error, text)
     return f" ({remark})" if remark else ""
@@ -114,14 +111,6 @@ def _not_there(error: BaseException) -> str:
     """Whose module that would be, as numba's, which many hosts do not have."""
     is_missing = isinstance(error, ModuleNotFoundError) and bool(error.name) and "." not in str(error.name)
     return _NOT_THERE if is_missing else ""
-
-
-def _interpreter_lacks(error: BaseException, text: str) -> str:
-    """In other words, what Triton's interpreter says of functions of which it has only the names."""
-    if type(error).__name__ != "InterpreterError":
-        return ""
-    lacks = next((lacks for sign, lacks in _LACKING if sign in text), "")
-    return lacks and f"Triton's interpreter, which stands in for a GPU here, has {lacks}"
 
 
 def _misses_gpu(error: BaseException, text: str) -> str:
