@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon import durations
 from daemon.db.history import History
 from daemon.db.records import JobPage
+from daemon.errors import HarnessError
 from daemon.http.answers import (
     EXAMPLE_ID,
     CancelAnswer,
@@ -208,12 +209,18 @@ def _cancel_labelled(desk: Desk, sweep: Sweep, caller: Caller, tag: str | None) 
         found = [LabelledJob(job_id=one.job_id, name=one.name) for one in labelled.look().found]
         return LabelCancelAnswer(cancelled=found, more=False, dry_run=True)
     stop_s = time.monotonic() + _SWEEP_S
-    cancelled = []
-    for some in labelled.end(desk.publisher, f"{caller.name} (HTTP)"):
-        cancelled += [LabelledJob(job_id=one.job_id, name=one.name) for one in some]
-        if time.monotonic() > stop_s:
-            break
-    return LabelCancelAnswer(cancelled=cancelled, more=bool(labelled.look().found), dry_run=False)
+    cancelled: list[LabelledJob] = []
+    try:
+        for some in labelled.end(desk.publisher, f"{caller.name} (HTTP)"):
+            cancelled += [LabelledJob(job_id=one.job_id, name=one.name) for one in some]
+            if time.monotonic() > stop_s:
+                break
+        more = bool(labelled.look().found)
+    except HarnessError:
+        if not cancelled:
+            raise
+        more = True  # who asks again is told why
+    return LabelCancelAnswer(cancelled=cancelled, more=more, dry_run=False)
 
 
 def _cancel(desk: Desk, job_id: str, caller: Caller) -> CancelAnswer:

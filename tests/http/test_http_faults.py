@@ -20,7 +20,7 @@ from http_servers import Serve, Server, evald
 from sqlalchemy import text
 from waiting import wait_for
 
-from daemon import durations
+from daemon import durations, labelled
 from daemon.claims import new_job
 from daemon.client import Client, ClientError
 from daemon.config import Http, Settings
@@ -35,14 +35,15 @@ from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
-from daemon.http import serving, submission
+from daemon.http import routes_jobs, serving, submission
+from daemon.http.app import make_app
 from daemon.http.refusals import Refusal
 from daemon.http.submission import Keys, Submission
 from daemon.http.tokens import Caller, Role, Tokens
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.intake.submit import submit_document
-from daemon.publishing import Publisher
+from daemon.publishing import Finished, Publisher
 
 
 def test_a_job_counts_against_its_callers_limit_while_it_is_being_written(
@@ -468,4 +469,37 @@ def test_a_server_goes_on_when_its_disk_failed_to_read_the_database_once(
     asyncio.run(until_looked_through())
     with database.write():
         pass
+    database.close()
+
+
+def test_a_sweep_of_which_the_database_cancels_a_part_and_goes_away_is_answered_with_that_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks again gets the rest, or learns why not."""
+    settings = Settings(home=tmp_path / "home")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    body = json.dumps(evaluate() | {"labels": {"sweep": "1"}}).encode()
+    dropped = [submit_document(body, name, settings.paths.inbox).job_id for name in ("a", "b")]
+    desk, cancel_many, ended = make_app(settings, database).state.desk, Publisher.cancel_many, list[str]()
+
+    def once(its: Publisher, *given: object) -> list[Finished]:
+        if ended:
+            raise StorageUnavailable("the database is away")
+        found = cancel_many(its, *given)  # type: ignore[arg-type]
+        ended.extend(one.job_id for one in found)
+        return found
+
+    monkeypatch.setattr(labelled, "_AT_ONCE", 1)
+    monkeypatch.setattr(Publisher, "cancel_many", once)
+    sweep, admin = routes_jobs.Sweep(label="sweep=1"), Caller("model", Role.ADMIN)
+    answer = routes_jobs._cancel_labelled(desk, sweep, admin, None)
+    assert ([one.job_id for one in answer.cancelled], answer.more) == (ended, True)
+    assert ended == dropped[:1]
+    with pytest.raises(StorageUnavailable):
+        routes_jobs._cancel_labelled(desk, sweep, admin, None)
+    ended.clear()
+    answer = routes_jobs._cancel_labelled(desk, sweep, admin, None)
+    assert ([one.job_id for one in answer.cancelled], answer.more) == (dropped[1:], False)
     database.close()
