@@ -17,7 +17,7 @@ from daemon.db import repository_cleanup
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.label_statistics import stats_by_label
-from daemon.db.models import Job
+from daemon.db.models import Event, Job
 from daemon.db.records import Description, Published
 from daemon.db.repository import Repository
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
@@ -564,6 +564,20 @@ class TestCleanup:
         assert set(forget_withdrawn(database, timedelta(0), {waiting})) == set(left)
         assert {job.job_id for job in history.jobs().jobs} == {queued, waiting}
         assert repository.register(jobs[2]), "a claim makes it anew"
+
+    def test_a_withdrawn_job_to_which_something_happened_lately_stays_whatever_happens_to_others(
+        self, repository: Repository, database: Database, history: History
+    ) -> None:
+        old, lately = (new_job(job_id=uuid.uuid4().hex) for _ in range(2))
+        for job in (old, lately):
+            repository.register(job)
+            repository.withdraw(job.job_id)
+            set_times(database, job.job_id, created=datetime(2020, 1, 1, tzinfo=UTC))
+        with database.write() as connection:
+            its_events = update(Event).where(Event.job_id == old.job_id)
+            connection.execute(its_events.values(at=datetime(2020, 1, 1, tzinfo=UTC)))
+        assert forget_withdrawn(database, timedelta(hours=1), ()) == (old.job_id,)
+        assert history.job(lately.job_id) is not None
 
 
 def test_a_question_imports_neither_alembic_nor_torch() -> None:

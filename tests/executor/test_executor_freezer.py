@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_a_group_that_stands_at_once_is_not_waited_for(
 def test_a_group_that_never_stands_is_told(freezer: cell_group._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cell_group, "FREEZE_LIMIT_S", 0.02)
     assert not freezer.freeze()
+
+
+def test_a_freezer_leaves_no_descriptor_open(freezer: cell_group._Freezer, state: Path) -> None:
+    """Neither when it is closed, as after each cell, nor where one of its files is gone when the other is opened."""
+    freezer.close()
+    assert _open_below(state.parent) == []
+    freezer.thaw()
+    assert len(_open_below(state.parent)) == 2
+    freezer.close()
+    assert _open_below(state.parent) == []
+    state.unlink()
+    with pytest.raises(FileNotFoundError):
+        freezer.thaw()
+    assert _open_below(state.parent) == []
+
+
+def _open_below(folder: Path) -> list[Path]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(descriptor.readlink())
+    return [path for path in found if path.is_relative_to(folder)]
 
 
 @pytest.fixture

@@ -108,6 +108,18 @@ def test_cells_come_from_one_zygote_and_each_ends_by_itself(kept: Kept) -> None:
         cell.kill()
 
 
+def test_a_cell_leaves_no_descriptor_of_the_judge_open(kept: Kept) -> None:
+    """A judge lives for weeks, and thousands of cells."""
+    kept.start().kill()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        cell = kept.start()
+        cell.program.freeze()
+        cell.program.thaw()
+        cell.kill()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def _pid_of(pidfd: int) -> str:
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text("ascii").splitlines()
     return next(line.split()[1] for line in lines if line.startswith("Pid:"))
