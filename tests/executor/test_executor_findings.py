@@ -38,3 +38,21 @@ def test_a_kernel_without_a_reference_damages_nothing_either() -> None:
     Inspector(place(Side.CANDIDATE), None, []).inspect([0], Phase.CHECK)
     with pytest.raises(CellFailed, match="guard"):
         Inspector(place(Side.CANDIDATE, "a guard was overwritten"), None, []).inspect([0], Phase.CHECK)
+
+
+@pytest.mark.parametrize(
+    ("untouched", "poisoned", "is_wrong"), [(100, True, True), (4, True, True), (0, True, False), (100, False, False)]
+)
+def test_where_nothing_is_compared_every_element_must_have_been_written(
+    untouched: int, poisoned: bool, is_wrong: bool
+) -> None:
+    out = SimpleNamespace(name="out", poisoned=poisoned, tensor=SimpleNamespace(count=100, size_bytes=400))
+    alone = place(Side.CANDIDATE)
+    alone.answer_fields = lambda: [out]
+    alone.attached.unwritten = lambda _order, _field: untouched
+    inspector = Inspector(alone, None, [], on_outputs="; so it was")
+    if not is_wrong:
+        inspector.inspect([0, 1], Phase.CHECK)
+        return
+    with pytest.raises(CellFailed, match=f"^out: {untouched} of 200 elements were never written; so it was$"):
+        inspector.inspect([0, 1], Phase.CHECK)
