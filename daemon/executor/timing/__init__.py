@@ -11,6 +11,7 @@ telemetry, strangers             its clocks and health; work of others on it
 cores, wakeful                   which processors take part; one that does not fall asleep
 series                           what was measured of one side, and what rounds cost without a kernel
 figures, stats                   from that to figures
-batching, comparison             whether a call did the work of others; which kernel is faster
+batching, waking                 whether a call did the work of others; whether waking up did
+comparison                       which kernel is faster
 stages                           where the time of the evaluation itself went
 """

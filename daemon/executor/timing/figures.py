@@ -21,6 +21,7 @@ from daemon.executor.timing.batching import CallTimes, Suspicion
 from daemon.executor.timing.comparison import APART
 from daemon.executor.timing.conditions import Reading
 from daemon.executor.timing.series import CLOCK_TICK_S, FEWEST_ROUNDS, NullCost, Round, Series
+from daemon.executor.timing.waking import Waking
 
 _BELOW_A_LAUNCH = 0.6
 _CACHED = 0.7
@@ -29,12 +30,6 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
-# Of what the calls of a round take, that may go by in waking up for it; rounds are longer on a CPU.
-_AHEAD, _AHEAD_ON_A_CPU = 0.5, 0.25
-# A cell that slept finds neither code nor data in the caches, and a busy CPU wakes it up late.
-_AHEAD_S, _AHEAD_ON_A_CPU_S = 3e-3, 1e-2
-_AHEAD_ALONE_S = 1e-2  # later still, for all that can be seen where there is no other side
-_AHEAD_SIGMAS = 2.0
 
 
 @dataclass(frozen=True)
@@ -261,58 +256,35 @@ class Account:
         other = self.peer.calls if self.peer else None
         return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs, is_cold=self.is_cold)
 
-    @cached_property
+    @property
     def ahead_s(self) -> float:
-        """What a call takes beyond what is timed of it, in calls that only wake the cell up; 0 unless that is much. It
-        is much if it is more than half of the round (on a CPU a quarter), and more than on the other side, by more than
-        chance.
-
-        A call may need something that does not come from its inputs, a cleared workspace say, and the kernel can make
-        that there for all calls. What chance may do is taken from the other side: this one could do much in a few
-        rounds and nothing in the others.
-        """
-        return 0.0 if self._woken_s is None else self._ahead_s_by(self._woken_s[0])
+        """What a call takes beyond what is timed of it, in calls that only wake the cell up; 0 unless that is much."""
+        return self._waking.ahead_s / self._calls_of_a_round if self.is_suspect else 0.0
 
     @property
     def may_be_ahead(self) -> bool:
-        """Worth more rounds: of few, the one before which least went by in waking it up tells, and all of them together
-        would say otherwise."""
-        return 0 < len(self._spent_s) < FEWEST_ROUNDS and self._ahead_s_by(statistics.fmean(self._spent_s)) > 0
-
-    def _ahead_s_by(self, spent_s: float) -> float:
-        """`ahead_s` where waking it up takes so long beyond the calls that do it."""
-        if not self.is_suspect:
-            return 0.0
-        theirs = self.peer._woken_s if self.peer else None
-        theirs_s = max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
-        error_s = _AHEAD_SIGMAS * math.sqrt(2) * theirs[1] if theirs else 0.0
-        calls = statistics.fmean(one.calls for one in self.counted)
-        taken_s = calls * max(self.usual_s, self.resolution_s)
-        share, least_s = (_AHEAD, _AHEAD_S) if self.in_pairs else (_AHEAD_ON_A_CPU, _AHEAD_ON_A_CPU_S)
-        is_more = spent_s - theirs_s - error_s > max(share * taken_s, least_s)
-        return (spent_s - theirs_s) / calls if is_more else 0.0
+        """Worth more rounds, for what waking it up takes."""
+        return self.is_suspect and self._waking.may_be_ahead
 
     @cached_property
-    def _woken_s(self) -> tuple[float, float] | None:
-        """What waking it up takes beyond the calls that do it, and the standard error of that. The mean over the rounds
-        without the longest, which something else may have held up; of few rounds, the least."""
-        if len(spent_s := self._spent_s) < FEWEST_ROUNDS:
-            return (spent_s[0], 0.0) if spent_s else None
-        return statistics.fmean(spent_s[:-1]), statistics.stdev(spent_s[:-1]) / math.sqrt(len(spent_s) - 1)
-
-    @cached_property
-    def _spent_s(self) -> list[float]:
-        """What waking it up took beyond the calls that do it, in each round, the least first.
-
-        A call that has no others before it may cost more than one of many. How much more is what it costs a reference:
-        a kernel that is slow alone on purpose hides nothing in its waking up.
-        """
+    def _waking(self) -> Waking:
+        """A call that has no others before it may cost more than one of many. How much more is what it costs a
+        reference: a kernel that is slow alone on purpose hides nothing in its waking up."""
         honest = self.peer or (None if self.is_suspect else self)
         alone_more_s = honest.calls.excess_s if honest else None
         usual_s = self.usual_s + max(alone_more_s or 0.0, 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
         idle_s = self.null.base_s + self.stopping_s
-        return sorted(woken_s - idle_s - calls * usual_s for calls, woken_s in told)
+        return Waking(
+            spent_s=sorted(woken_s - idle_s - calls * usual_s for calls, woken_s in told),
+            calls_s=self._calls_of_a_round * max(self.usual_s, self.resolution_s),
+            other=self.peer._waking if self.peer else None,
+            in_pairs=self.in_pairs,
+        )
+
+    @property
+    def _calls_of_a_round(self) -> float:
+        return statistics.fmean(one.calls for one in self.counted)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]
