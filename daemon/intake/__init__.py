@@ -5,7 +5,8 @@ The inbox
     readiness, tracks                which entries are complete; one of them from look to look
     tree, trailer                    one look at one; whether an archive has its end
     fairness                         whose bundle is next
-    spool, shelves                   the folders it moves through, by renames; which entry of one belongs to a job
+    spool, moves                     the folders it moves through; one rename, and what the disk says of it
+    shelves                          which entry of a folder belongs to a job
     glance                           how urgent a claimed one says it is
     pause, waiting                   an operator's pause; what lies there, for people
     submit                           dropping a bundle, as `evald submit` does

@@ -8,10 +8,9 @@ Theory of operation. A bundle is in exactly one folder at any moment, because ev
                                                 -> inbox/NAME                   given back
 
 The name in `work/` is unique (it ends in a fresh job id, or in one that nobody holds), so of any number of daemons
-that rename the same `inbox/NAME` exactly one succeeds and the others see `FileNotFoundError`. An NFS client may
-repeat a rename whose reply was lost and get an error for one that worked: the answer is therefore read from the disk,
-not from the error. A rename replaces what is at its target, hence no target name is ever used twice. Every method can
-be called again after a kill between any two of its steps, by the same daemon or by another one.
+that rename the same `inbox/NAME` exactly one succeeds and the others see `FileNotFoundError` (`moves` says what a lost
+answer is worth). A rename replaces what is at its target, hence no target name is ever used twice. Every method can be
+called again after a kill between any two of its steps, by the same daemon or by another one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from stat import S_ISREG
 
 from daemon import fsio, log, onemount
 from daemon.errors import HarnessError, LostClaim
-from daemon.intake import names
+from daemon.intake import moves, names
 from daemon.intake.owner import Owner, WorkName
 from daemon.paths import Paths
 
@@ -84,17 +83,17 @@ class Spool:
         `HarnessError` when the disk refuses: it is in the inbox then, if that can be had.
         """
         source = self._entry(self._paths.inbox, name)
-        before = _lstat(source)
+        before = moves.status(source)
         bare_name, chosen = names.split_job_id(name)
         with self._lock:  # two threads must not both find a sender's job id free
             own_id = chosen is not None and not anew and not self._holds(chosen)
             job_id = chosen if chosen is not None and own_id else names.make_job_id()
             work_name = WorkName(bare_name, own_id, self.owner, job_id)
             target = self._paths.work / work_name.text
-            _move(source, target, durably=False)
+            moves.move(source, target, durably=False)
         try:
-            _make_durable(source, target)
-            return _claimed(target, work_name, _lstat(target), dropped_at=before.st_ctime)
+            moves.make_durable(source, target)
+            return _claimed(target, work_name, moves.status(target), dropped_at=before.st_ctime)
         except HarnessError:  # else it would be claimed by a process that does not know of it
             with suppress(LostClaim, HarnessError):
                 self.give_back(_claimed(target, work_name, before))
@@ -102,16 +101,16 @@ class Spool:
 
     def submitter_of(self, name: str) -> int:
         """Whose `inbox/NAME` is. Raises `LostClaim` when it is not there."""
-        return _lstat(self._entry(self._paths.inbox, name)).st_uid
+        return moves.status(self._entry(self._paths.inbox, name)).st_uid
 
     def waiting_for(self, job_id: str) -> list[str]:
         """The names in the inbox whose sender chose this job id, in the order in which they came."""
-        found = [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
+        found = [name for name in moves.listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
         return sorted(found, key=lambda name: arrival(self._paths.inbox / name))
 
     def held_for(self, job_id: str) -> Iterator[Claimed]:
         """The entries of `work/` of one job: mostly one; two or none for a moment while something is repaired."""
-        return self._held(name for name in _listing(self._paths.work) if name.endswith(f"-{job_id}"))
+        return self._held(name for name in moves.listing(self._paths.work) if name.endswith(f"-{job_id}"))
 
     def held_as(self, work_name: str, job_id: str) -> Claimed | None:
         """The entry of `work/` of this name and job, found without looking through the others. None: it is not
@@ -129,7 +128,7 @@ class Spool:
         """The job ids with this ending of what this user has dropped: of bundles in the inbox whose sender chose the
         id, then of claimed ones. One that is claimed meanwhile is there twice."""
         for folder, id_of in ((self._paths.inbox, _chosen_id), (self._paths.work, _claimed_id)):
-            for name in _listing(folder):
+            for name in moves.listing(folder):
                 job_id = id_of(name) if name.endswith(suffix) else None
                 if job_id is not None and _is_of(folder / name, sender_uid):
                     yield job_id
@@ -138,14 +137,14 @@ class Spool:
         """Give a claimed bundle a fresh job id, because another bundle has the one it came with. Raises `LostClaim`
         when it is gone."""
         work_name = WorkName(claimed.dropped_name, False, self.owner, names.make_job_id())
-        before, target = _lstat(claimed.path), self._paths.work / work_name.text
-        _move(claimed.path, target)
+        before, target = moves.status(claimed.path), self._paths.work / work_name.text
+        moves.move(claimed.path, target)
         return _claimed(target, work_name, before)
 
     def held(self) -> Iterator[Claimed]:
         """Everything in `work/`, of every owner. Skipped is what is not named like a claimed bundle. An entry that
         cannot be looked at is complained about, and the others are returned."""
-        return self._held(_listing(self._paths.work), self._complaint)
+        return self._held(moves.listing(self._paths.work), self._complaint)
 
     def _held(self, entry_names: Iterable[str], complaint: log.Complaint | None = None) -> Iterator[Claimed]:
         for entry_name in entry_names:
@@ -154,7 +153,7 @@ class Spool:
                 continue
             path = self._paths.work / entry_name
             try:
-                yield _claimed(path, work_name, _lstat(path))
+                yield _claimed(path, work_name, moves.status(path))
             except LostClaim:
                 continue
             except HarnessError as error:
@@ -175,26 +174,26 @@ class Spool:
         for name in with_id if says_an_id else (claimed.dropped_name, *with_id):
             if self._give_back_exclusively(claimed, name):
                 return name
-        free = next(name for name in with_id if not _is_there(self._paths.inbox / name))
-        _move(claimed.path, self._paths.inbox / free)
+        free = next(name for name in with_id if not moves.is_there(self._paths.inbox / name))
+        moves.move(claimed.path, self._paths.inbox / free)
         return free
 
     def archive(self, claimed: Claimed) -> Path:
         """Move a judged bundle to `archive/NAME@jobid`; already there is fine. After a power cut it may be in `work/`
         still, and is moved again. If somebody has removed the whole folder, it is made anew."""
         target = self._paths.archive / claimed.settled_name
-        if _is_there(claimed.path):  # and so is the disk that both lie on
+        if moves.is_there(claimed.path):  # and so is the disk that both lie on
             try:
                 target.parent.mkdir(exist_ok=True)
             except OSError as error:
-                raise _refused(claimed.path, target, error) from error
+                raise moves.refused(claimed.path, target, error) from error
         return _settle(claimed, target, durably=False)
 
     def is_put_away(self, claimed: Claimed) -> bool:
         """Whether a bundle of this name and job is already where judged ones lie: what is in `work/` is another."""
         name, shelves = claimed.settled_name, (self._paths.rejected, self._paths.quarantine)
         set_aside = (shelf / name / _inner(claimed) for shelf in shelves)
-        return any(map(_is_there, (self._paths.archive / name, *set_aside)))
+        return any(map(moves.is_there, (self._paths.archive / name, *set_aside)))
 
     def reject(self, claimed: Claimed, reason: str) -> Path:
         """Set a malformed bundle aside as `rejected/NAME@jobid/NAME`, with `reason.txt`. Returns that folder."""
@@ -208,14 +207,14 @@ class Spool:
         """The reason is written before the bundle moves: a kill in between leaves it in `work/`, to be done again."""
         folder = shelf / claimed.settled_name
         inner = _inner(claimed)
-        if not _is_there(claimed.path) and not _is_there(folder / inner):
+        if not moves.is_there(claimed.path) and not moves.is_there(folder / inner):
             raise LostClaim(f"{claimed.name} ({claimed.job_id}) is no longer in {self._paths.work}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fsio.fsync_dir(shelf)
             fsio.write_atomic(folder / REASON_FILE, f"{reason.rstrip()}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
-            raise _refused(claimed.path, folder, error) from error
+            raise moves.refused(claimed.path, folder, error) from error
         _settle(claimed, folder / inner)
         return folder
 
@@ -231,11 +230,11 @@ class Spool:
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 return False
-            raise _refused(claimed.path, target, error) from error
+            raise moves.refused(claimed.path, target, error) from error
         return True
 
     def _holds(self, job_id: str) -> bool:
-        return any(entry_name.endswith(f"-{job_id}") for entry_name in _listing(self._paths.work))
+        return any(entry_name.endswith(f"-{job_id}") for entry_name in moves.listing(self._paths.work))
 
     @staticmethod
     def _entry(folder: Path, name: str) -> Path:
@@ -255,7 +254,7 @@ def _claimed_id(entry_name: str) -> str | None:
 
 def _is_of(path: Path, sender_uid: int) -> bool:
     try:
-        return _lstat(path).st_uid == sender_uid
+        return moves.status(path).st_uid == sender_uid
     except (LostClaim, HarnessError):
         return False
 
@@ -306,68 +305,12 @@ def moment(time_s: float) -> datetime:
 
 def _settle(claimed: Claimed, target: Path, *, durably: bool = True) -> Path:
     """Move the claimed entry to `target`, or beside it (`NAME.2`) when another bundle of the same job id is there."""
-    if not _is_there(claimed.path) and _is_there(target):
+    if not moves.is_there(claimed.path) and moves.is_there(target):
         return target
     place, number = target, 1
-    while _is_there(place):
+    while moves.is_there(place):
         number += 1
         bare_name, job_id = names.split_job_id(target.name)
         place = target.with_name(names.fit(bare_name, f".{number}@{job_id}" if job_id else f".{number}"))
-    _move(claimed.path, place, durably=durably)
+    moves.move(claimed.path, place, durably=durably)
     return place
-
-
-def _move(source: Path, target: Path, *, durably: bool = True) -> None:
-    """Rename to a name that is not in use. The disk says whether it happened, whatever the call answered."""
-    try:
-        fsio.rename(source, target, durably=durably)
-    except OSError as error:
-        if _is_there(target):
-            _make_durable(source, target)
-            return
-        if isinstance(error, FileNotFoundError) and target.parent.is_dir() and not _is_there(source):
-            raise LostClaim(f"{source} is gone") from error
-        raise _refused(source, target, error) from error
-
-
-def _make_durable(source: Path, target: Path) -> None:
-    try:
-        fsio.fsync_dir(target.parent)
-        fsio.fsync_dir(source.parent)
-    except OSError as error:
-        raise _refused(source, target, error) from error
-
-
-def _refused(source: Path, target: Path, error: OSError) -> HarnessError:
-    return HarnessError(
-        f"cannot move {names.readable(str(source))} to {names.readable(str(target))}: {error.strerror or error}",
-        hint="evald doctor checks the folders, their owner and the free space",
-    )
-
-
-def _lstat(path: Path) -> os.stat_result:
-    try:
-        return onemount.status(path)
-    except FileNotFoundError as error:
-        raise LostClaim(f"{path} is gone") from error
-    except OSError as error:
-        raise _unseen(path, error) from error
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return onemount.is_there(path)
-    except OSError as error:
-        raise _unseen(path, error) from error
-
-
-def _unseen(path: Path, error: OSError) -> HarnessError:
-    return HarnessError(f"cannot look at {names.readable(str(path))}: {error.strerror or error}")
-
-
-def _listing(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries]
-    except OSError as error:
-        raise HarnessError(f"cannot list {folder}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from intake_bundles import write_bundle
 
 from daemon import fsio, onemount
 from daemon.errors import HarnessError, LostClaim
-from daemon.intake import spool as spool_module
+from daemon.intake import moves
 from daemon.intake.names import JOB_ID, Form, form_of, split_job_id
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -266,14 +266,14 @@ def test_whose_a_bundle_is_says_what_was_taken_and_not_what_lay_there_before(
 ) -> None:
     """Between a look and the rename somebody may put another entry in its place."""
     (paths.inbox / "a.json").write_text("a")
-    move = spool_module._move
+    move = moves.move
 
     def exchanged(source: Path, target: Path, **how: bool) -> None:
         source.unlink()
         source.write_text("another, and longer")
         move(source, target, **how)
 
-    monkeypatch.setattr(spool_module, "_move", exchanged)
+    monkeypatch.setattr(moves, "move", exchanged)
     claimed = spool.claim("a.json")
     assert claimed.size_bytes == len("another, and longer")
 

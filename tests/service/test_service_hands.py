@@ -33,7 +33,7 @@ from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.http.tokens import Role, Tokens
-from daemon.intake import spool, writing
+from daemon.intake import moves, writing
 from daemon.intake.owner import Owner
 from daemon.lifecycle import JobState
 from daemon.listener import Silence
@@ -305,7 +305,7 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
 def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the claimed bundles is gone, say, and statvfs still answers."""
     names = ["listed", "opened", "read"]
-    is_dead, failed, listing, copy = True, Counter[str](), spool._listing, judging.private_copy
+    is_dead, failed, listing, copy = True, Counter[str](), moves.listing, judging.private_copy
 
     def unlisted(folder: Path) -> list[str]:
         if is_dead and folder.name == "work" and threading.current_thread().name.startswith("slot"):
@@ -326,7 +326,7 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
         for name in names:
             drop(tmp_path / "home", name)
         wait_for(lambda: failed["opened"] + failed["read"] > 5, "them to be tried again and again")
-        monkeypatch.setattr(spool, "_listing", unlisted)
+        monkeypatch.setattr(moves, "listing", unlisted)
         wait_for(lambda: failed["listed"] > 5, "all of them to be out of reach")
         is_dead = False
         wait_for(lambda: ended(running, *names), "all of them, once it is back")
@@ -353,7 +353,7 @@ def test_a_share_that_fails_for_a_moment_costs_no_attempt(
     out again."""
     monkeypatch.setattr(outage, "_PAUSES_S", (0.01,) * 5)
     module, name = {
-        "looked at": (spool, "_lstat"),
+        "looked at": (moves, "status"),
         "read": (judging, "private_copy"),
         "copied": (writing, "_write_all"),
         "result": (results, "stage"),
