@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict
 from daemon.verdict import Comparison, Phase, Side, Verdict
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Values that do not change, all of them known, and finite numbers."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class RuntimeStats(_Frozen):
+class RuntimeStats(Frozen):
     """Statistics of the outside samples of one kernel, milliseconds per call. `std` is the sample deviation."""
 
     mean: float
@@ -30,7 +32,7 @@ class RuntimeStats(_Frozen):
     percentile_99: float
 
 
-class Timing(_Frozen):
+class Timing(Frozen):
     """How one kernel was timed by the judge's clock, and what came out.
 
     `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round, `walls_ms`
@@ -72,7 +74,7 @@ class Timing(_Frozen):
     labels: tuple[str, ...] = ()
 
 
-class Numerics(_Frozen):
+class Numerics(Frozen):
     """How exact the candidate is. `differing_elements` and `max_abs_spread`: between two of its runs on the same
     inputs. Errors are against the reference run in float64, the `ref_` ones those of the reference as it is: largest
     absolute error, and the root mean square of the error over that of the exact answer. None, and a `note`, where that
@@ -90,7 +92,7 @@ class Numerics(_Frozen):
     note: str | None = None
 
 
-class Failure(_Frozen):
+class Failure(Frozen):
     """Why a case did not pass: whose kernel, in which phase, and the evidence."""
 
     phase: Phase
@@ -101,7 +103,7 @@ class Failure(_Frozen):
     signal: str | None = None
 
 
-class Finding(_Frozen):
+class Finding(Frozen):
     """One thing that compute-sanitizer found. What it does not say is None. `source`: file and line, where the kernel
     was compiled with line information. `is_warning`: it may be meant so, and fails nobody."""
 
@@ -115,7 +117,7 @@ class Finding(_Frozen):
     address: str | None = None
 
 
-class CheckReport(_Frozen):
+class CheckReport(Frozen):
     """One check that a contract asked for. `completed`: the sanitizer came to its end; `errors`: how many it counted,
     of which `findings` has the first. `note`: why it was not run, or did not end."""
 
@@ -126,7 +128,7 @@ class CheckReport(_Frozen):
     note: str | None = None
 
 
-class CaseEvaluation(_Frozen):
+class CaseEvaluation(Frozen):
     """One case (one binding of the contract's symbols) judged."""
 
     name: str
@@ -161,7 +163,7 @@ class CaseEvaluation(_Frozen):
     tool_reports: dict[str, str] = {}  # what the tools wrote, by file name
 
 
-class Control(_Frozen):
+class Control(Frozen):
     """The last control of the judge: a kernel of evald's own, timed as any other. `interval_ms`: [minimum, third
     quartile]; `ratio`: its median over the baseline's, of this device; `age_s`: how long before the end of the
     evaluation it was taken."""
@@ -172,7 +174,7 @@ class Control(_Frozen):
     age_s: float
 
 
-class Environment(_Frozen):
+class Environment(Frozen):
     """Where the evaluation ran. Unknown is None."""
 
     device: str = "cpu"
@@ -193,7 +195,7 @@ class Environment(_Frozen):
     control: Control | None = None
 
 
-class Evaluation(_Frozen):
+class Evaluation(Frozen):
     """The whole answer about one job."""
 
     verdict: Verdict

@@ -10,20 +10,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from daemon import fsio, log
-from daemon.evaluation import Environment
+from daemon.evaluation import Environment, Frozen
 from daemon.executor.control import Figures
 from daemon.executor.host.devices import Device
 from daemon.paths import Paths
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Identity(_Frozen):
+class Identity(Frozen):
     """What a baseline counts for. `workload`: `control.fingerprint`."""
 
     evald: str
@@ -48,7 +44,7 @@ class Identity(_Frozen):
         return [name for name, value in self.model_dump().items() if value != was[name]]
 
 
-class Drift(_Frozen):
+class Drift(Frozen):
     """The device itself changed. `at`: since when. `ratio`: by which factor the time of its control changed then."""
 
     at: AwareDatetime
@@ -60,7 +56,7 @@ class Drift(_Frozen):
         return f"its control kernel takes {share:.3g} % {change} since {self.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class Baseline(_Frozen):
+class Baseline(Frozen):
     """`at`: when it was measured; `last_at`: when the device had its last control; `drift`: how it changed when this
     became its baseline."""
 

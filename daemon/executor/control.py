@@ -16,11 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from daemon.config import Settings
 from daemon.errors import HarnessError
-from daemon.evaluation import Evaluation
+from daemon.evaluation import Evaluation, Frozen
 from daemon.executor.host import scratch
 from daemon.executor.host.devices import Device
 from daemon.verdict import Verdict
@@ -36,11 +36,9 @@ _HOST_TOLERANCE = 0.25
 Milliseconds = Annotated[float, Field(gt=0)]
 
 
-class Figures(BaseModel):
+class Figures(Frozen):
     """What one control measured, milliseconds per call. `interval_ms`: [minimum, third quartile]; `rse`: relative
     standard error of the mean."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     median_ms: Milliseconds
     interval_ms: tuple[Milliseconds, Milliseconds]

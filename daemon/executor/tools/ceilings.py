@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from daemon import fsio, log
+from daemon.evaluation import Frozen
 from daemon.executor.host.devices import Device
 from daemon.executor.host.environment import cpu_name
 from daemon.paths import Paths
@@ -29,19 +30,15 @@ _CALLS_ON_CPU = 5
 _FEW_THREADS = 8
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Ceilings(_Frozen):
+class Ceilings(Frozen):
     """Bytes and floating point operations per second. `operations_per_s` by kind: `float32`, and `tensor_…` for what
     tensor cores do; a kind that was not measured is not there."""
 
     bytes_per_s: float
-    operations_per_s: dict[str, float] = {}
+    operations_per_s: dict[str, float] = Field(default_factory=dict)
 
 
-class Kept(_Frozen):
+class Kept(Frozen):
     """Ceilings, and what they count for. `threads`: of a cell's pool, on a CPU."""
 
     device_name: str | None
