@@ -114,3 +114,27 @@ def test_a_controller_that_is_missing_is_left_alone(tmp_path: Path, controller: 
     V1Group(first_tree(many, *there), "cell", LIMITS)
     assert told(one) == {name: text for name, text in V2.items() if not name.startswith(f"{controller}.")}
     assert told(many) == {name: text for name, text in V1.items() if not name.startswith(f"{controller}/")}
+
+
+def test_what_the_kernel_has_counted_of_a_cell_in_one_tree_is_read(tmp_path: Path) -> None:
+    group = V2Group(dict.fromkeys(("memory", "pids", "freezer"), tmp_path), "cell", LIMITS)
+    folder = tmp_path / "cell"
+    (folder / "memory.stat").write_text("anon 100\nfile 5000\nkernel 70\nshmem 30\n", "ascii")
+    (folder / "memory.peak").write_text("1000\n", "ascii")
+    for oom, kills, refused in ((0, 0, 0), (0, 1, 0), (2, 2, 3)):
+        (folder / "memory.events").write_text(f"low 0\nmax 9\noom {oom}\noom_kill {kills}\n", "ascii")
+        (folder / "pids.events").write_text(f"max {refused}\n", "ascii")
+        assert (group.oom_killed(), group.wanted_too_much()) == (kills > 0, oom > 0)
+        assert (group.memory_bytes(), group.processes_refused()) == (130, refused)
+    (folder / "memory.events").write_text("oom 0\noom_kill 1\n", "ascii")
+    (folder / "memory.peak").write_text(f"{LIMITS.memory_bytes}\n", "ascii")
+    assert group.wanted_too_much(), "it was at its limit"
+    (folder / "memory.peak").unlink()
+    assert group.wanted_too_much(), "an older kernel does not tell"
+
+
+def test_where_nothing_is_counted_nothing_is_said_of_a_cell(tmp_path: Path) -> None:
+    group = V2Group({"freezer": tmp_path}, "cell", LIMITS)
+    for name in ("memory.events", "memory.stat", "pids.events"):
+        (tmp_path / "cell" / name).write_text("oom_kill 1\nanon 1\nshmem 1\nmax 1\n", "ascii")
+    assert (group.oom_killed(), group.processes_refused(), group.memory_bytes()) == (False, 0, None)
